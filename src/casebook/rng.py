@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from casebook import settings
 
-__all__ = ["stream", "keyed_uniform"]
+__all__ = ["keyed_uniform", "stream"]
 
 
 def _code(text: str) -> int:
@@ -74,7 +74,12 @@ def keyed_uniform(owner: str, name: str, *keys: ArrayLike, seed: int | None = No
     golden = np.uint64(0x9E3779B97F4A7C15)
     start = (_checked_seed(seed) << 64) ^ (_code(owner) << 32) ^ _code(name)
     state = _mix(np.array([start % (1 << 64)], dtype=np.uint64) + golden)
-    state = _mix(state ^ np.array([(start >> 64) % (1 << 64)], dtype=np.uint64))
+    words = start >> 64
+    while True:  # at least once, and again for each further 64 bits of a long seed
+        state = _mix(state ^ np.array([words % (1 << 64)], dtype=np.uint64))
+        words >>= 64
+        if not words:
+            break
     with np.errstate(over="ignore"):
         for position, key in enumerate(keys):
             array = np.asarray(key)

@@ -1,4 +1,4 @@
-"""Checks of arguments: each refuses bad input with a message that names the argument, the value and what was expected."""
+"""Checks of arguments: each refuses bad input, naming the argument, the value and what was expected."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 T = TypeVar("T")
 
 __all__ = [
-    "array", "binary", "choice", "finite", "known", "number", "positive_int", "probabilities", "probability", "same_length",
+    "array", "binary", "choice", "finite", "generator", "known", "number", "positive_int", "probabilities",
+    "probability", "same_length",
 ]  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def finite(name: str, value: ArrayLike, *, ndim: int | None = 1, empty: bool = F
         raise ValueError(f"{name} has dtype {raw.dtype}: expected numbers") from error
     bad = ~np.isfinite(result)
     if bad.any():
-        where = tuple(int(i[0]) for i in np.nonzero(bad))
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
         at = where[0] if len(where) == 1 else where
         raise ValueError(f"{name} has {result[bad][0]} at {at} ({int(bad.sum())} in all): expected finite numbers")
     return result
@@ -44,7 +45,8 @@ def finite(name: str, value: ArrayLike, *, ndim: int | None = 1, empty: bool = F
 def _first_outside(name: str, value: NDArray[np.float64], bad: NDArray[np.bool_], expected: str) -> None:
     if bad.any():
         where = int(np.nonzero(bad.ravel())[0][0])
-        raise ValueError(f"{name} has {value.ravel()[where]:g} at {where} ({int(bad.sum())} in all): expected {expected}")
+        first, count = value.ravel()[where], int(bad.sum())
+        raise ValueError(f"{name} has {first:g} at {where} ({count} in all): expected {expected}")
 
 
 def probabilities(name: str, value: ArrayLike, *, ndim: int | None = 1, empty: bool = False) -> NDArray[np.float64]:
@@ -70,12 +72,19 @@ def same_length(**arrays: NDArray[Any]) -> int:
 
 
 def number(
-    name: str, value: float, *, above: float | None = None, least: float | None = None, most: float | None = None
+    name: str,
+    value: float,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
 ) -> float:
-    """The value as a finite float, greater than ``above``, at least ``least``, at most ``most``."""
-    wanted = [f"{word} {bound:g}" for word, bound in (("above", above), ("at least", least), ("at most", most)) if bound is not None]
+    """The value as a finite float, above ``above``, at least ``least``, at most ``most``, below ``below``."""
+    bounds = (("above", above), ("at least", least), ("at most", most), ("below", below))
+    wanted = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
     expected = " and ".join(["a finite number", *wanted])
-    if isinstance(value, (bool, str)) or not np.isscalar(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ValueError(f"{name} is {value!r}: expected {expected}")
     result = float(value)
     if (
@@ -83,6 +92,7 @@ def number(
         or (above is not None and result <= above)
         or (least is not None and result < least)
         or (most is not None and result > most)
+        or (below is not None and result >= below)
     ):
         raise ValueError(f"{name} is {value!r}: expected {expected}")
     return result
@@ -98,6 +108,13 @@ def positive_int(name: str, value: int, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} is {value!r}: expected a whole number of at least {least}")
     return int(value)
+
+
+def generator(name: str, value: np.random.Generator) -> np.random.Generator:
+    """The value, if it is a numpy random generator such as :func:`casebook.rng.stream` makes."""
+    if not isinstance(value, np.random.Generator):
+        raise ValueError(f"{name} is {value!r}: expected a numpy.random.Generator, such as casebook.rng.stream makes")
+    return value
 
 
 def choice(name: str, value: T, allowed: Collection[T]) -> T:
