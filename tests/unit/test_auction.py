@@ -162,6 +162,13 @@ def test_exploring_shows_each_candidate_as_often_as_its_propensity_says():
     np.testing.assert_allclose(result.price[result.winner == 1], 0.2 / 0.4)
 
 
+def test_rounding_takes_no_price_above_the_bid():
+    pctr, bid = np.random.default_rng(2).random((2, 5_000))
+    assert (pctr * bid / pctr > bid).any(), "the case this test is about"
+    tied = auction(np.stack([pctr, pctr], axis=1), np.stack([bid, bid], axis=1))
+    assert (tied.price <= bid).all()
+
+
 def test_requests_do_not_touch_each_other():
     rng = np.random.default_rng(1)
     pctr, bid = rng.random((50, 5)), rng.random((50, 5))

@@ -24,11 +24,14 @@ def tree(tmp_path):
     (tmp_path / "requirements.txt").write_text("numpy==2\n")
     library = tmp_path / "src" / "casebook" / "worlds"
     library.mkdir(parents=True)
+    (library / "__init__.py").write_text("")
     (library / "core.py").write_text("x = 1\n")
+    (library / "toy.py").write_text("from casebook.worlds.core import (\n    x,\n)\n")
+    (library / "other.py").write_text("y = 1\n")
     first = tmp_path / "notebooks" / "cases" / "x" / "1_model.ipynb"
     write(first, cell("def fit(): ...", "code", "reuse"), cell("fit()"))
     second = first.with_name("2_evaluate.ipynb")
-    write(second, cell("from casebook.builds import load\nm = load('cases/x/1_model')"), cell("Prose", "markdown"))
+    write(second, cell("from casebook.worlds import toy\nm = load('cases/x/1_model')"), cell("Prose", "markdown"))
     cells = json.loads(second.read_text())["cells"]
     write(second, *cells, stored=fingerprint(second))
     return tmp_path
@@ -42,7 +45,9 @@ def test_a_fresh_notebook_is_current(tree):
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("src/casebook/worlds/core.py", "x = 1", "x = 2", ["library"]),
+        ("src/casebook/worlds/toy.py", "core import", "core import ", ["library"]),
+        ("src/casebook/worlds/core.py", "x = 1", "x = 2", ["library"]),  # imported by what is imported
+        ("src/casebook/worlds/other.py", "y = 1", "y = 2", []),  # imported by nobody
         ("requirements.txt", "numpy==2", "numpy==3", ["lock"]),
         ("notebooks/cases/x/2_evaluate.ipynb", "m = load", "n = load", ["notebook"]),
         ("notebooks/cases/x/2_evaluate.ipynb", "Prose", "Better prose", []),
@@ -61,6 +66,8 @@ def test_it_says_what_changed(tree, file, old, new, expected):
 def test_a_new_module_and_a_renamed_one_count(tree):
     core = tree / "src" / "casebook" / "worlds" / "core.py"
     core.rename(core.with_name("heart.py"))
+    toy = core.with_name("toy.py")
+    toy.write_text(toy.read_text().replace("core", "heart"))
     assert changes(tree / "notebooks/cases/x/2_evaluate.ipynb") == ["library"]
 
 

@@ -144,6 +144,21 @@ def test_propensities_are_those_of_the_log():
     assert abs((best / propensity * click).mean() - (click / candidates / propensity).mean()) > 3 * error
 
 
+def test_an_ad_drawn_twice_is_one_candidate():
+    world = make(ads=20, budget=0.0)
+    distinct: list[int] = []
+
+    def policy(rows: pd.DataFrame) -> np.ndarray:
+        distinct.extend(len(set(request)) for request in rows["ad"].to_numpy().reshape(-1, 8))
+        return world.legacy(rows)
+
+    frame = world.rollout(policy, range(1), explore=1.0).frame
+    assert 1 < np.mean(distinct) < 7
+    np.testing.assert_allclose(frame["propensity"], 1 / np.array(distinct), rtol=1e-6)
+    alone = world.rollout(world.legacy, range(1)).frame["price"].to_numpy()[np.array(distinct) == 1]
+    assert (alone == 0).all(), "an ad paid for beating itself"
+
+
 # -- the closed loop ---------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,9 @@ __all__ = ["changes", "fingerprint"]
 
 # How a notebook names the builds that it takes definitions from: see casebook.builds.
 LOADED = re.compile(r"""\bload\(\s*["']([\w/]+)["']""")
+# How code names modules of the library: whole, as in an import or in the command of a process; or one by one.
+DOTTED = re.compile(r"\bcasebook(?:\.\w+)*")
+IMPORTED = re.compile(r"^\s*from\s+(casebook[\w.]*)\s+import\s+(\([^)]*\)|[^\n#]*)", re.MULTILINE)
 
 
 def _root(path: Path) -> Path:
@@ -45,10 +48,35 @@ def _code(root: Path, path: Path, *, reused: bool = False) -> list[str]:
     return code
 
 
+def _named(text: str) -> set[str]:
+    """The modules that a text names, as well as names that may be modules."""
+    names = {f"{base}.{name}" for base, listed in IMPORTED.findall(text) for name in re.findall(r"\w+", listed)}
+    return names | set(DOTTED.findall(text))
+
+
+def _library(root: Path, code: list[str]) -> list[str]:
+    """The files of the library that the code imports, itself or through others, each with its path before it."""
+    source = root / "src"
+    used: dict[str, str] = {}
+    to_read = [name for text in code for name in _named(text)]
+    while to_read:
+        parts = to_read.pop().split(".")
+        # Importing a.b.c runs the packages a and a.b as well.
+        for depth in range(1, len(parts) + 1):
+            stem = source.joinpath(*parts[:depth])
+            for file in (stem.with_suffix(".py"), stem / "__init__.py"):
+                name = file.relative_to(root).as_posix()
+                if name not in used and file.is_file():
+                    used[name] = file.read_text("utf-8")
+                    to_read += _named(used[name])
+    return [text for name in sorted(used) for text in (name, used[name])]
+
+
 def fingerprint(path: str | Path) -> str:
     """What a notebook's outputs depend on, as three hashes: its code, the library, the pinned environment.
 
-    Prose is left out: editing it cannot change an output.
+    Of the library, the modules count that the notebook imports, itself or through others. Prose is left out: editing
+    it cannot change an output.
 
     Args:
         path: the notebook.
@@ -61,11 +89,11 @@ def fingerprint(path: str | Path) -> str:
     """
     path = Path(path)
     root = _root(path)
-    library = sorted((root / "src" / "casebook").rglob("*.py"))
+    code = _code(root, path)
     lock = root / "requirements.txt"
     parts = {
-        "notebook": _code(root, path),
-        "library": [text for file in library for text in (file.relative_to(root).as_posix(), file.read_text("utf-8"))],
+        "notebook": code,
+        "library": _library(root, code),
         "lock": [lock.read_text("utf-8")] if lock.is_file() else [],
     }
     return " ".join(f"{name}:{_hash(texts)}" for name, texts in parts.items())
