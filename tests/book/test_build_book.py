@@ -43,6 +43,11 @@ def test_a_sound_book_is_built_and_its_place_is_said(tree):
     assert "doc-biblioentry" not in page and 'role="listitem"' in page
     assert '<nav aria-label="' in page, "the logo stands in a landmark"
 
+    style = tree / "book/assets/book.css"
+    style.write_text(style.read_text() + "/* changed */")
+    assert build(tree).returncode == 0
+    assert (tree / "_build/html/_static/book.css").read_text().endswith("/* changed */")
+
 
 def test_a_warning_stops_the_build_each_time(tree):
     (tree / "index.md").write_text("# Home\n\nSee [nothing](nowhere.md).\n")

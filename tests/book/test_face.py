@@ -29,9 +29,11 @@ def cases():
 
 
 def listed(entry):
-    """Every file that an entry of the table of contents names."""
+    """Every file that an entry of the table of contents names, its patterns resolved."""
     if isinstance(entry, dict):
-        return ([entry["file"]] if "file" in entry else []) + [f for v in entry.values() for f in listed(v)]
+        found = [entry["file"]] if "file" in entry else []
+        found += [p.relative_to(ROOT).with_suffix("").as_posix() for p in ROOT.glob(entry.get("glob", "nothing"))]
+        return found + [f for value in entry.values() for f in listed(value)]
     return [f for item in entry for f in listed(item)] if isinstance(entry, list) else []
 
 
@@ -51,14 +53,10 @@ def test_the_cover_says_honestly_which_cases_are_built(cases):
         assert ("Planned" in text) != is_built, title
 
 
-def test_the_contents_list_every_page_and_the_builds_of_every_design():
+def test_the_contents_list_every_page_and_every_build():
     named = set(listed(yaml.safe_load((ROOT / "_toc.yml").read_text())))
     pages = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
-    builds = {
-        p.relative_to(ROOT).with_suffix("").as_posix()
-        for p in (ROOT / "notebooks").rglob("*.ipynb")
-        if (ROOT / "book" / p.parent.relative_to(ROOT / "notebooks")).with_suffix(".md").is_file()
-    }
+    builds = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "notebooks/cases").glob("*/*.ipynb")}
     assert named == pages | builds
 
 
