@@ -46,7 +46,8 @@ def test_a_diagram_without_a_title_stops_the_build(build):
 
 
 def test_boxes_to_tick_and_empty_corners_are_mended(build):
-    page = build("- [ ] one\n- [x] two\n\n<table><tr><th></th><th>a</th></tr></table>")[0]
+    page = build("- [ ] one\n- [x] two\n\n<table><tr><th></th><th>a</th></tr></table>\n\n| | b |\n|-|-|\n| 1 | 2 |")[0]
     assert 'class="task-list-item-checkbox" aria-label="to do"' in page
     assert 'checked="checked" aria-label="done"' in page
-    assert "<th></th>" not in page
+    assert "<th></th>" not in page and '<th class="head"><p></p></th>' not in page
+    assert page.count("<td></td>") == 2

@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 BODY = (
     # An entry of the bibliography stands in a list; the role it is given is deprecated and not allowed there.
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),
-    # The corner of a table of data heads nothing.
-    (re.compile(r"<th></th>"), "<td></td>"),
+    # An empty corner of a table heads nothing.
+    (re.compile(r"<th[^>]*>(<p></p>)?</th>"), "<td></td>"),
     # A box to tick has no name of its own; the text beside it is not tied to it.
     (re.compile(r'(<input class="task-list-item-checkbox" checked="checked")'), r'\1 aria-label="done"'),
     (re.compile(r'(<input class="task-list-item-checkbox") (?!checked)'), r'\1 aria-label="to do" '),
