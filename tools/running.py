@@ -75,7 +75,7 @@ class _Memory(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        while not self._done.wait(0.1):
+        while True:
             with contextlib.suppress(psutil.Error):
                 family = [self._process, *self._process.children(recursive=True)]
                 held = 0
@@ -83,6 +83,8 @@ class _Memory(threading.Thread):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         held += process.memory_info().rss
                 self.peak = max(self.peak, held)
+            if self._done.wait(0.1):
+                break
 
     def stop(self) -> None:
         self._done.set()

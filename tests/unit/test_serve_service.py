@@ -147,11 +147,21 @@ def test_invalid_requests_are_counted_and_do_not_hurt_the_next(client):
     assert ask(client, 3)["scores"] == [3.0]
 
 
-def test_a_body_that_is_too_long_or_unannounced_is_refused_unread(client):
-    long = client.post("/score", content=b" " * 100_000)
-    assert (long.status_code, long.json()["error"]) == (413, "Content-Length is 100000: expected at most 65536 bytes")
-    unannounced = client.post("/score", content=iter([b"{}"]))
-    assert unannounced.status_code == 413 and "absent" in unannounced.json()["error"]
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("Content-Length: 100000", "Content-Length is 100000: expected at most 65536 bytes"),
+        ("Transfer-Encoding: chunked", "Content-Length is absent: expected at most 65536 bytes"),
+    ],
+)
+def test_a_body_that_is_too_long_or_unannounced_is_refused_unread(client, header, reason):
+    # Not a byte of the body is sent: the answer to the headers alone says that nobody waited for it. A client that goes
+    # on sending may have its connection reset before it has read the answer, so this is not asked of a full client.
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as sender:
+        sender.sendall(f"POST /score HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: sender.recv(4096), b"")).decode()
+    assert " 413 " in answer.splitlines()[0]
+    assert reason in answer
     assert ask(client, 3)["scores"] == [3.0]
 
 
