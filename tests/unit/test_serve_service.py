@@ -155,13 +155,35 @@ def test_invalid_requests_are_counted_and_do_not_hurt_the_next(client):
     ],
 )
 def test_a_body_that_is_too_long_or_unannounced_is_refused_unread(client, header, reason):
-    # Not a byte of the body is sent: the answer to the headers alone says that nobody waited for it. A client that goes
-    # on sending may have its connection reset before it has read the answer, so this is not asked of a full client.
+    # Not a byte of the body is sent: the answer to the headers alone says that nobody waited for it.
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as sender:
         sender.sendall(f"POST /score HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
         answer = b"".join(iter(lambda: sender.recv(4096), b"")).decode()
     assert " 413 " in answer.splitlines()[0]
     assert reason in answer
+    assert ask(client, 3)["scores"] == [3.0]
+
+
+def test_a_client_in_the_middle_of_a_refused_upload_still_gets_the_answer(client):
+    # The answer is there before the body is: had the service closed by then, the rest of the body would reset the
+    # connection, and the answer with it.
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as sender:
+        sender.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n")
+        for _ in range(50):
+            time.sleep(0.005)
+            sender.sendall(b"x" * 10_000)
+        answer = b"".join(iter(lambda: sender.recv(4096), b"")).decode()
+    assert " 413 " in answer.splitlines()[0]
+    assert ask(client, 3)["scores"] == [3.0]
+
+
+def test_an_endless_refused_upload_is_cut_off(client, monkeypatch):
+    monkeypatch.setattr("casebook.serve.service.DRAIN_BYTES", 100_000)
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as sender:
+        sender.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        with pytest.raises(OSError):
+            for _ in range(100_000):
+                sender.sendall(b"x" * 10_000)
     assert ask(client, 3)["scores"] == [3.0]
 
 

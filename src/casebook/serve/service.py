@@ -33,6 +33,7 @@ __all__ = ["MAX_CANDIDATES", "ScoreRequest", "ScoreResponse", "Scorer", "empty_s
 MAX_CANDIDATES = 500
 MAX_BODY_BYTES = 64 * 1024
 BODY_S = 1.0
+DRAIN_BYTES = 1024 * 1024
 
 Reason = Literal["store unavailable", "deadline exceeded", "scoring failed"]
 
@@ -148,7 +149,7 @@ class _Admission:
             return await self._app(scope, receive, send)
         scope["casebook.arrived"] = time.perf_counter()
         if refusal := self._refusal(dict(scope["headers"])):
-            return await refusal(scope, receive, send)
+            return await _refuse(refusal, scope, receive, send)
         self._in_flight += 1
         self._peak = max(self._peak, self._in_flight)
         self._metrics.in_flight.set(self._in_flight)
@@ -173,10 +174,31 @@ class _Admission:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) <= MAX_BODY_BYTES:
             return None
-        # The body stays unread, so the connection can't carry another request.
+        # The body is not read to its end, so the connection can't carry another request.
         self._metrics.requests.labels("invalid").inc()
         error = f"Content-Length is {length.decode('latin-1') or 'absent'}: expected at most {MAX_BODY_BYTES} bytes"
         return JSONResponse({"error": error}, 413, {"Connection": "close"})
+
+
+async def _refuse(refusal: Response, scope: Scope, receive: Any, send: Any) -> None:
+    """Answer at once, then take what the client is still sending off the wire, within bounds.
+
+    Closing on unread bytes resets the connection, and a client in the middle of its upload would never see the answer.
+    """
+
+    async def send_and_hold(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "more_body": True}
+        await send(message)
+
+    await refusal(scope, receive, send_and_hold)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BODY_S):
+            taken, message = 0, {"more_body": True}
+            while message.get("more_body") and taken < DRAIN_BYTES:
+                message = await receive()
+                taken += len(message.get("body", b""))
+    await send({"type": "http.response.body", "body": b""})
 
 
 class _Pool:
