@@ -16,8 +16,8 @@ from casebook import worlds
 from casebook.worlds.core import World
 
 # Arguments that make each world small enough for a test; `rows` are those that the number of rows follows.
-SMALL = {"ad_click": {"users": 400, "ads": 200, "requests": 3000}}
-ROWS = {"ad_click": "requests"}
+SMALL = {"ad_click": {"users": 400, "ads": 200, "requests": 3000}, "takeaway": {"users": 400, "towns": 4}}
+ROWS = {"ad_click": "requests", "takeaway": "users"}
 
 
 def world_modules() -> list[str]:
@@ -278,7 +278,7 @@ def test_a_policy_that_writes_on_its_rows_changes_nothing(cls):
 
 @EVERY
 def test_late_labels_are_hidden_until_they_arrive(cls):
-    log = small(cls, requests=20_000).log(3)
+    log = small(cls, **{ROWS[cls.name]: 20_000}).log(3)
     assert log.delayed, "no label is late: take this test away for such a world"
     now = 2.0
     seen, whole = log.asof(now), log.frame[log.frame["t"] <= now]
