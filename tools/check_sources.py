@@ -9,7 +9,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from checks.designs import check_design
+from checks.designs import check_design, check_step
 from checks.files import check_links, check_text, text_files
 from checks.notebooks import check_claims, check_names, check_notebook
 from checks.prose import check_numbers
@@ -25,7 +25,11 @@ def check_page(path: Path, root: Path) -> list[str]:
     name = path.relative_to(root).as_posix()
     numbers = [] if name in GENERATED else check_numbers(text, hint=HINT)
     found = [f"line {line}: {problem}" for line, problem in numbers + check_links(text, path.parent)]
-    return found + (check_design(text) if name.startswith("book/cases/") else [])
+    if name.startswith("book/cases/"):
+        found += check_design(text)
+    if fnmatch(name, "book/framework/[1-7]_*.md"):
+        found += check_step(text)
+    return found
 
 
 def check(root: Path = ROOT) -> list[str]:

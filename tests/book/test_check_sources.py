@@ -169,7 +169,8 @@ def design(**changes):
         "diagrams": f"{diagram}\n{diagram}",
         "pushed": "## Trade-offs you will be pushed on\n\n"
         + "".join(f":::{{dropdown}} If {kind}?\nSay this.\n:::\n\n" for kind in kinds),
-        "rest": "".join(f"## {title}\n\nProse.\n" for title in designs.SECTIONS[3:7]),
+        "rest": "".join(f"## {title}\n\nProse.\n" for title in designs.SECTIONS[3:6]),
+        "exercises": "## Exercises\n\nAn estimate. In code, checked. An open one with a rubric.\n",
         "read": "## Read next\n\n{cite:t}`he2014practical`, for the pipeline.\n",
     }
     return "\n".join((parts | changes).values())
@@ -291,6 +292,11 @@ PARTS = {
     "6 decision tables": {"table": "| option | what would change it |\n|---|---|\n| a | b |\n\n" * 6},
     "1 diagrams: expected at least 3": {"diagrams": ""},
     "diagram 2 is not followed by a sentence": {"diagrams": "```mermaid\nA\n```\n\n| a |\n" * 2},
+    "7 boxes in the diagram": {
+        "minute": "## The answer in a minute\n\n```mermaid\nflowchart LR\n  A[a b] --> B(b) --> C{c}\n  "
+        "A --> D[d] --> E[e] --> F[f] --> G[g]\n```\n\nSo it goes.\n"
+    },
+    "no exercise with 'rubric'": {"exercises": "## Exercises\n\nAn estimate. In code.\n"},
     "'Read next' cites no source": {"read": "## Read next\n\nNothing.\n"},
 }
 
@@ -300,6 +306,14 @@ def test_a_broken_design_is_seen(words):
     assert designs.check_design(design()) == []
     found = designs.check_design(design(**PARTS[words]))
     assert any(words in complaint for complaint in found), found
+
+
+def test_the_page_of_a_step_has_its_own_shape():
+    steps = "".join(f"## {n}. {title}\n\nProse.\n" for n, title in enumerate(designs.STEPS, 1))
+    text = design(steps="## Where the story stands\n\nHere.\n")
+    assert designs.check_step(text) == []
+    assert designs.check_step(design(steps=steps)) == ["no section 'Where the story stands'"]
+    assert any("0 folded follow-ups" in problem for problem in designs.check_step(text.replace("dropdown", "note")))
 
 
 def test_what_is_folded_is_not_counted():

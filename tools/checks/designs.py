@@ -1,4 +1,4 @@
-"""The shape of a design page: its headings, its length, its follow-ups."""
+"""The shape of a design page, of a case or of a step: its headings, its length, its diagrams, its follow-ups."""
 
 import re
 
@@ -13,8 +13,14 @@ SECTIONS = (
     "The prompt", "The answer in a minute", "Trade-offs you will be pushed on", "What the interviewer looks for",
     "When a foundation model changes the answer", "The night before", "Exercises", "Read next",
 )  # fmt: skip
+# A page of the framework is built around the decisions of its step, so its middle is its own.
+STEP_SECTIONS = (
+    "Where the story stands", "Trade-offs you will be pushed on", "What the interviewer looks for", "The night before",
+    "Exercises", "Read next",
+)  # fmt: skip
 PUSHED_ON = SECTIONS[2]
-FOLLOW_UPS, CHANGES, TABLES, DIAGRAMS = 8, 3, 5, 3
+TABLES, BOXES = 5, 6
+EXERCISES = ("estimate", "code", "rubric")
 
 HEADING = re.compile(r"^(?P<level>#{1,6}) +(?:(?:Step )?\d+[.:·]? +)?(?P<title>.*?) *$", re.MULTILINE)
 # Folded text: a dropdown of the book, or the element that also renders elsewhere.
@@ -23,6 +29,7 @@ DROPDOWN = re.compile(
 )
 DETAILS = re.compile(r"<details>\s*<summary>(?P<title>.*?)</summary>.*?</details>", re.DOTALL)
 DIAGRAM = re.compile(r"^```mermaid\n.*?^```\n(?P<after>(?:\s*\n)*[^\n]*)", re.MULTILINE | re.DOTALL)
+NODE = re.compile(r"(?<![\w.])(\w+) ?(?=[\[({])")  # what is named before a bracket in a flowchart
 CODE = re.compile(r"^(?:```|~~~) *(?:\{code[\w-]*\}|\{eval\w*\}|python|py|bash|sql|sh)\b", re.MULTILINE)
 
 
@@ -50,22 +57,33 @@ def unfolded(text: str) -> str:
 
 
 def check_design(text: str) -> list[str]:
-    """Everything about one design page of a case."""
+    """Everything about the design page of a case."""
+    steps = [title for title in titles(text) if title in STEPS]
     found = []
-    headings = titles(text)
-    steps = [title for title in headings if title in STEPS]
     if steps != list(STEPS):
         found.append(f"the steps are {steps}: expected {list(STEPS)}, in this order, as headings of the second level")
-    lower = [title.lower() for title in headings]
-    found += [f"no section {name!r}" for name in SECTIONS if name.lower() not in lower]
+    minute = DIAGRAM.search(section(text, SECTIONS[1]))
+    if minute and (boxes := len(set(NODE.findall(minute[0])))) > BOXES:
+        found.append(f"{boxes} boxes in the diagram of {SECTIONS[1]!r}: expected at most {BOXES}, for a hand to redraw")
+    return found + _check_shape(text, SECTIONS, follow_ups=8, changes=3, diagrams=3)
+
+
+def check_step(text: str) -> list[str]:
+    """Everything about the page of a step of the framework."""
+    return _check_shape(text, STEP_SECTIONS, follow_ups=6, changes=2, diagrams=2)
+
+
+def _check_shape(text: str, sections: tuple[str, ...], *, follow_ups: int, changes: int, diagrams: int) -> list[str]:
+    lower = [title.lower() for title in titles(text)]
+    found = [f"no section {name!r}" for name in sections if name.lower() not in lower]
     if (count := words(unfolded(text))) > WORDS:
         found.append(f"{count} words before anything is unfolded: expected at most {WORDS}")
-    follow_ups = folded(section(text, PUSHED_ON))
-    if len(follow_ups) < FOLLOW_UPS:
-        found.append(f"{len(follow_ups)} folded follow-ups in {PUSHED_ON!r}: expected at least {FOLLOW_UPS}")
-    moved = [title for title in follow_ups if "requirement changes" in title.lower()]
-    if len(moved) < CHANGES:
-        found.append(f"{len(moved)} follow-ups say that the requirement changes: expected at least {CHANGES}")
+    pushed = folded(section(text, PUSHED_ON))
+    if len(pushed) < follow_ups:
+        found.append(f"{len(pushed)} folded follow-ups in {PUSHED_ON!r}: expected at least {follow_ups}")
+    moved = [title for title in pushed if "requirement changes" in title.lower()]
+    if len(moved) < changes:
+        found.append(f"{len(moved)} follow-ups say that the requirement changes: expected at least {changes}")
     opening = text.partition("\n## ")[0].lower()
     found += [
         f"the top of the page does not give {word!r}" for word in ("minutes", "prerequisites") if word not in opening
@@ -77,12 +95,14 @@ def check_design(text: str) -> list[str]:
         found.append(
             f"{len(decisions)} decision tables (with a column of what would change the choice): expected 1 to {TABLES}"
         )
-    diagrams = list(DIAGRAM.finditer(text))
-    if len(diagrams) < DIAGRAMS:
-        found.append(f"{len(diagrams)} diagrams: expected at least {DIAGRAMS}")
-    for number, match in enumerate(diagrams, 1):
+    drawn = list(DIAGRAM.finditer(text))
+    if len(drawn) < diagrams:
+        found.append(f"{len(drawn)} diagrams: expected at least {diagrams}")
+    for number, match in enumerate(drawn, 1):
         if not re.match(r"[A-Za-z*_]", match["after"].strip()):
             found.append(f"diagram {number} is not followed by a sentence with its content in words")
+    exercises = section(text, "Exercises").lower()
+    found += [f"no exercise with {kind!r} in it" for kind in EXERCISES if kind not in exercises]
     if "{cite" not in section(text, "Read next"):
         found.append("'Read next' cites no source")
     return found
