@@ -16,7 +16,7 @@ need = @command -v $(PYTHON) >/dev/null 2>&1 || \
 	$(PYTHON) tools/env.py $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve lab test lint execute seeds faults bench pdf offline doctor clean
+.PHONY: help book serve lab test lint execute seeds faults bench spark pdf offline doctor clean
 
 help: ## this list
 	@awk -F ': ## ' '/^[a-z]+: ## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -68,6 +68,10 @@ faults: ## inject each known fault and report which claim or test caught it
 bench: ## measure everything on this machine and write the book's page on it
 	$(call need,$(all))
 	@$(run) tools/bench.py
+
+spark: ## add Spark to .venv (it needs Java 17) and compare the data pipeline on both engines
+	$(call need,$(all) spark)
+	@$(run) -m pytest -q tests/unit/test_data_pipeline_spark.py
 
 pdf: ## print the whole book as one PDF (needs Chromium)
 	$(call need,book test)

@@ -35,8 +35,9 @@ def environment() -> str:
         return "not made by make: move it away or delete it"
     if not env.is_usable():
         return "not there yet: the first make sets it up"
-    stale = env.missing(list(env.GROUPS))
-    whole = [group for group in env.GROUPS if group not in stale]
+    missing = env.missing(list(env.GROUPS))
+    whole = [group for group in env.GROUPS if group not in missing]
+    stale = [group for group in env.EVERYDAY if group in missing]
     return f"has {', '.join(whole) or 'nothing current'}" + (f"; {', '.join(stale)} on first use" if stale else "")
 
 

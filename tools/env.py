@@ -1,7 +1,8 @@
 """Make `.venv`, or complete it, or do nothing because it is whole.
 
     python3 tools/env.py book              what reading needs
-    python3 tools/env.py book run test     everything
+    python3 tools/env.py book run test     everything that the tests need
+    python3 tools/env.py spark             the second engine of the data pipeline, beside what is there
 
 It needs nothing but Python itself, in the syntax of 3.6, so that an old Python can still say that it is too old.
 
@@ -28,9 +29,10 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("book", "run", "test")
+EVERYDAY = ("book", "run", "test")
+GROUPS = (*EVERYDAY, "spark")
 OLDEST, NEWEST = (3, 11), (3, 13)
-SPACE_MB = {"book": 500, "run": 3000, "test": 500}  # in .venv, with room to unpack
+SPACE_MB = {"book": 500, "run": 3000, "test": 500, "spark": 1000}  # in .venv, with room to unpack
 MARK = ".venv/.made-by-make"
 LOG = ".venv/install.log"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -232,7 +232,7 @@ def test_an_old_python_says_so_or_finds_a_newer_one(tmp_path, monkeypatch):
 
 def test_an_unknown_group_is_named(capsys):
     assert env.main(["books"]) == 2
-    assert capsys.readouterr().err == "groups are books: expected some of book, run, test\n"
+    assert capsys.readouterr().err == "groups are books: expected some of book, run, test, spark\n"
 
 
 def test_progress_says_what_pip_is_at():
@@ -255,7 +255,7 @@ def test_binder_installs_what_make_installs(tmp_path):
     asked = (tmp_path / "asked").read_text().split()
     assert f"torch=={PROJECT['tool']['casebook']['torch']}" in asked
     assert asked[asked.index("-c") + 1] == "requirements.txt"
-    assert asked[asked.index("-e") + 1] == f".[{','.join(env.GROUPS)}]"
+    assert asked[asked.index("-e") + 1] == f".[{','.join(env.EVERYDAY)}]"
     assert asked[asked.index("--extra-index-url") + 1] == env.TORCH_CPU_INDEX
     assert "redis-server" in (ROOT / "binder/apt.txt").read_text().split()
 
