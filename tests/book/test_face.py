@@ -39,7 +39,10 @@ def listed(entry):
 
 def test_the_cover_names_the_seven_steps_in_their_words():
     text = (ROOT / "index.md").read_text().partition("## The seven steps")[2].partition("## The ten cases")[0]
-    assert re.findall(r"^\d\. \*\*(.+)\*\*$", text, re.MULTILINE) == STEPS
+    named = re.findall(r"^\d\. \*\*\[(.+)\]\((book/framework/.+)\)\*\*$", text, re.MULTILINE)
+    assert [name for name, _ in named] == STEPS
+    pages = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "book/framework").glob("[1-7]_*.md"))
+    assert [page for _, page in named] == pages
 
 
 def test_the_cover_says_honestly_which_cases_are_built(cases):
@@ -56,7 +59,7 @@ def test_the_cover_says_honestly_which_cases_are_built(cases):
 def test_the_contents_list_every_page_and_every_build():
     named = set(listed(yaml.safe_load((ROOT / "_toc.yml").read_text())))
     pages = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "book").rglob("*.md")}
-    builds = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "notebooks/cases").glob("*/*.ipynb")}
+    builds = {p.relative_to(ROOT).with_suffix("").as_posix() for p in (ROOT / "notebooks").glob("*/*/*.ipynb")}
     assert named == pages | builds
 
 
@@ -76,7 +79,7 @@ def test_the_bibliography_is_in_order_and_complete():
     for key, entry in zip(keys, entries, strict=True):
         fields = set(re.findall(r"^\s+(\w+)\s*=", entry, re.MULTILINE))
         assert {"author", "title", "year"} <= fields, key
-        assert fields & {"booktitle", "journal", "publisher"}, key
+        assert fields & {"booktitle", "journal", "publisher", "institution", "eprint", "url"}, key
         assert re.search(r"\d{4}", key)[0] in re.search(r"year\s*=\s*\{(\d+)\}", entry)[1], key
 
 
