@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import repairs
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,3 +57,12 @@ def test_a_warning_stops_the_build_each_time(tree):
         assert result.returncode != 0
         assert "nowhere.md" in result.stderr
         assert "not built" in result.stderr
+
+
+def test_each_arrow_of_the_sidebar_is_named_after_its_own_chapter():
+    """A chapter without builds stands before one that has some: the first has no arrow, the second one of its own."""
+    alone = '<li><a class="reference" href="a.html">Alone</a></li>'
+    folded = '<li><a class="reference" href="b.html">With <code>x</code></a><details><summary><i></i></summary>'
+    named = repairs.ARROW.sub(repairs.name_arrow, alone + folded + alone + folded)
+    assert named.count('<summary aria-label="Pages of With x">') == 2
+    assert named.count("<summary") == 2

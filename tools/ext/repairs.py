@@ -19,8 +19,15 @@ BODY = (
     (re.compile(r'(<input class="task-list-item-checkbox" checked="checked")'), r'\1 aria-label="done"'),
     (re.compile(r'(<input class="task-list-item-checkbox") (?!checked)'), r'\1 aria-label="to do" '),
 )
-# In the sidebar, the arrow that unfolds a chapter stands after the link to it and has no name.
-ARROW = re.compile(r"(<a [^>]*>)(.*?)(</a>\s*<details[^>]*>\s*<summary)(?=>)", re.DOTALL)
+# In the sidebar, the arrow that unfolds a chapter stands after the link to it and has no name. The name stops at the
+# end of that link: a chapter without builds has no arrow, and the next arrow belongs to another.
+ARROW = re.compile(r"(<a [^>]*>)((?:(?!</a>).)*)(</a>\s*<details[^>]*>\s*<summary)(?=>)", re.DOTALL)
+
+
+def name_arrow(found: re.Match[str]) -> str:
+    """The link and the arrow behind it, the arrow named after the link's words."""
+    words = re.sub(r"<[^>]*>", "", found[2]).replace('"', "&quot;")
+    return f'{found[0]} aria-label="Pages of {words}"'
 
 
 def repair_page(
@@ -35,7 +42,7 @@ def repair_page(
 
         def named(kind: str, **options: Any) -> Any:
             tree = original(kind=kind, **options)
-            return ARROW.sub(r'\1\2\3 aria-label="Pages of \2"', str(tree)) if kind == "sidebar" else tree
+            return ARROW.sub(name_arrow, str(tree)) if kind == "sidebar" else tree
 
         context["generate_toctree_html"] = named
 
