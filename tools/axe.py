@@ -1,7 +1,8 @@
 """Looks at every page of the built book as a reader's browser does, opened from disk.
 
-For each page, light and dark, on a desktop and on a phone: no violation that axe finds, no error in the console, no
-request that leaves the machine, nothing wider than the screen. Then one search, which has to find something.
+For each page, in light and dark on a desktop and on a phone: no violation that axe finds, no error in the console, no
+request that leaves the machine, nothing wider than the screen. Then one search, which has to find something. Two
+browsers share the pages.
 
 ``python tools/axe.py [folder] [page ...]``; by default every page of ``_build/html``.
 """
@@ -10,7 +11,9 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCREENS = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
-THEMES = ("light", "dark")
+BROWSERS = 2
 LOCAL = ("file:", "data:", "blob:")
 
 # Faults that can't be mended from here, as (rule, part of the element's HTML): why. One that is gone is reported too.
@@ -37,15 +40,44 @@ READY = """async () => {
 }"""
 
 
-# Contrast takes nine tenths of the time, most of it on the words of code, which one style sheet colours the same in
-# every block and on every screen: it is looked at on one screen, and in the first blocks of a page. Without `preload`,
-# which fetches style sheets and fails on pages opened from disk.
-AXE = """async (colours) => {
-  const found = (await axe.run({preload: false, rules: {"color-contrast": {enabled: false}}})).violations;
-  if (!colours) return found;
-  [...document.querySelectorAll("div.highlight")].slice(8).forEach((block) => block.classList.add("coloured-alike"));
-  const contrast = await axe.run({exclude: [".coloured-alike"]}, {preload: false, runOnly: ["color-contrast"]});
-  return [...found, ...contrast.violations];
+@dataclass(frozen=True)
+class Window:
+    """A browser window, and which of axe's rules are asked of every page in it.
+
+    The first page of a window is asked everything, with the header and the list of chapters, which all pages share.
+    """
+
+    theme: str
+    screen: str
+    structure: bool
+    contrast: bool
+
+    def __str__(self) -> str:
+        return f"{self.theme} {self.screen}"
+
+
+# Structure doesn't depend on the theme, and the colours of a page don't depend on the screen.
+WINDOWS = (
+    Window("light", "desktop", structure=True, contrast=True),
+    Window("dark", "desktop", structure=False, contrast=True),
+    Window("light", "phone", structure=True, contrast=False),
+    Window("dark", "phone", structure=False, contrast=False),
+)
+
+# Contrast takes most of the time, and most of that on the words of code, which one style sheet colours the same in
+# every block: it is looked at in the first blocks of a page. Without `preload`, which fetches style sheets and fails
+# on pages opened from disk.
+AXE = """async ({structure, contrast, frame}) => {
+  const found = [];
+  const shared = frame ? [] : [".bd-sidebar-primary", ".bd-header", ".bd-footer"];
+  const page = (others) => ({exclude: [...shared, ...others].filter((part) => document.querySelector(part))});
+  const asked = (parts, options) => axe.run(parts.exclude.length ? parts : document, {preload: false, ...options});
+  if (structure) found.push(...(await asked(page([]), {rules: {"color-contrast": {enabled: false}}})).violations);
+  if (contrast) {
+    [...document.querySelectorAll("div.highlight")].slice(8).forEach((block) => block.classList.add("coloured-alike"));
+    found.push(...(await asked(page([".coloured-alike"]), {runOnly: ["color-contrast"]})).violations);
+  }
+  return found;
 }"""
 
 
@@ -56,10 +88,13 @@ def axe_script() -> str:
     return AXE_SCRIPT
 
 
-def violations(view: "Page", colours: bool, used: set[tuple[str, str]]) -> Iterator[str]:
+def violations(view: "Page", window: Window, first: bool, used: set[tuple[str, str]]) -> Iterator[str]:
     """What axe finds on an open page and nobody allowed; the allowances that were needed are added to ``used``."""
+    asked = {"structure": first or window.structure, "contrast": first or window.contrast, "frame": first}
+    if not (asked["structure"] or asked["contrast"]):
+        return
     view.evaluate(axe_script())
-    for rule in view.evaluate(AXE, colours):
+    for rule in view.evaluate(AXE, asked):
         for node in rule["nodes"]:
             allowance = next((a for a in ALLOWED if a[0] == rule["id"] and a[1] in node["html"]), None)
             if allowance:
@@ -69,12 +104,13 @@ def violations(view: "Page", colours: bool, used: set[tuple[str, str]]) -> Itera
 
 
 @contextmanager
-def viewer(browser: "Browser", theme: str, screen: str) -> Iterator[tuple["Page", list[str]]]:
-    """A browser window in a theme on a screen, and the list to which it adds what goes wrong while it is used."""
+def viewer(browser: "Browser", window: Window) -> Iterator[tuple["Page", list[str]]]:
+    """A browser window, and the list to which it adds what goes wrong while it is used."""
     heard: list[str] = []
-    context = browser.new_context(viewport=SCREENS[screen], reduced_motion="reduce")
+    context = browser.new_context(viewport=SCREENS[window.screen], reduced_motion="reduce")
     try:
-        context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');")
+        choice = "; ".join(f"localStorage.setItem('{key}', '{window.theme}')" for key in ("mode", "theme"))
+        context.add_init_script(choice)
         view = context.new_page()
         view.on("console", lambda said: heard.append(f"console: {said.text}") if said.type == "error" else None)
         view.on("pageerror", lambda error: heard.append(f"error: {error}"))
@@ -84,14 +120,28 @@ def viewer(browser: "Browser", theme: str, screen: str) -> Iterator[tuple["Page"
         context.close()
 
 
-def look(view: "Page", address: str, colours: bool, used: set[tuple[str, str]]) -> Iterator[str]:
+def look(view: "Page", address: str, window: Window, first: bool, used: set[tuple[str, str]]) -> Iterator[str]:
     """What is wrong with one page, apart from what its window hears."""
     view.goto(address)
     view.evaluate(READY)
-    yield from violations(view, colours, used)
+    yield from violations(view, window, first, used)
     wide = view.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if wide > 1:
         yield f"the page is {wide} px wider than the screen"
+
+
+def leaf_through(folder: Path, names: list[str], used: set[tuple[str, str]]) -> list[str]:
+    """What one browser finds wrong with some pages; the same fault in several windows is one line."""
+    seen: dict[str, dict[str, list[str]]] = {name: {} for name in names}
+    with launched() as browser:
+        for window in WINDOWS:
+            with viewer(browser, window) as (view, heard):
+                for name, faults in seen.items():
+                    lines = [*look(view, (folder / name).as_uri(), window, name == names[0], used), *heard]
+                    heard.clear()
+                    for line in dict.fromkeys(lines):
+                        faults.setdefault(line, []).append(str(window))
+    return [f"{name} [{', '.join(w)}]: {line}" for name, faults in seen.items() for line, w in faults.items()]
 
 
 def search(browser: "Browser", folder: Path, word: str = "calibration") -> list[str]:
@@ -122,22 +172,16 @@ def complaints(folder: Path, pages: list[Path] | None = None) -> list[str]:
     chosen = pages or [p for p in sorted(folder.rglob("*.html")) if "_static" not in p.relative_to(folder).parts]
     if not chosen:
         raise FileNotFoundError(f"{folder} holds no page: build the book first")
+    names = [page.resolve().relative_to(folder).as_posix() for page in chosen]
+    shares = [share for share in (names[i::BROWSERS] for i in range(BROWSERS)) if share]
     used: set[tuple[str, str]] = set()
-    # The same fault in several themes and screens is one line: a page, what is wrong, where.
-    seen: dict[str, dict[str, list[str]]] = {page.resolve().relative_to(folder).as_posix(): {} for page in chosen}
-    with launched() as browser:
-        for theme, screen in itertools.product(THEMES, SCREENS):
-            with viewer(browser, theme, screen) as (view, heard):
-                for name, faults in seen.items():
-                    lines = [*look(view, (folder / name).as_uri(), screen == next(iter(SCREENS)), used), *heard]
-                    heard.clear()
-                    for line in dict.fromkeys(lines):
-                        faults.setdefault(line, []).append(f"{theme} {screen}")
-        found = [f"{name} [{', '.join(w)}]: {line}" for name, faults in seen.items() for line, w in faults.items()]
-        if pages is None:
+    with ThreadPoolExecutor(BROWSERS) as browsers:
+        found = [*itertools.chain(*browsers.map(lambda share: leaf_through(folder, share, used), shares))]
+    if pages is None:
+        with launched() as browser:
             found += search(browser, folder)
-            found += [f"allowed and not needed any more: {rule}, {part}" for rule, part in ALLOWED.keys() - used]
-    return found
+        found += [f"allowed and not needed any more: {rule}, {part}" for rule, part in ALLOWED.keys() - used]
+    return sorted(found)
 
 
 def main() -> int:

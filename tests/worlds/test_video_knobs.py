@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from casebook.worlds.video import Video, VideoOutcome
+from casebook.worlds.video import SLATE, Video, VideoOutcome
 
 
 def make(**changes: float) -> Video:
@@ -49,13 +49,26 @@ def bait() -> None:
 
 
 def context() -> None:
-    def moved(**knobs: float) -> float:
+    def moved(what: str, **knobs: float) -> float:
         world = make(**knobs)
         rows = pairs(world)
-        return float(np.abs(world.truth.fraction(rows) - world.truth.fraction(rows.assign(device=2, hour=21))).mean())
+        at = getattr(world.truth, what)
+        return float(np.abs(at(rows) - at(rows.assign(device=2, hour=21))).mean())
 
-    assert moved(context=0) == 0
-    assert moved() > 0.1
+    def blind_loss(**knobs: float) -> float:
+        """Of the best page's minutes, what the best page loses that is the same on each device."""
+        world = make(**knobs)
+        pages = world.log(1).sessions.head(300).assign(hour=20)
+        each = np.stack([world.truth.table(pages.assign(device=d), "expected_minutes") for d in range(3)])
+        blind = np.argpartition(-each.mean(0), SLATE, axis=1)[:, :SLATE]
+        best = np.sort(each, axis=2)[:, :, -SLATE:].sum()
+        return float(1 - np.take_along_axis(each, np.stack([blind] * 3), axis=2).sum() / best)
+
+    for what in ("fraction", "p_click"):
+        assert moved(what, context=0) == 0
+    assert moved("fraction") > 0.1 and moved("p_click") > 0.02
+    assert blind_loss(context=0) == pytest.approx(0, abs=1e-3)
+    assert blind_loss() > 0.06, "with half of the weights it is 0.03, and no ranker learns that the moment matters"
 
 
 def demographics() -> None:

@@ -19,7 +19,7 @@ __all__ = ["DIMENSIONS", "WEIGHTS", "Backbone", "embed", "info_nce", "load", "to
 
 DIMENSIONS = 64
 WEIGHTS = Path(__file__).with_name("weights.npz")
-CHUNK = 512
+CHUNK = 64
 
 
 class Backbone(nn.Module):

@@ -36,9 +36,9 @@ from casebook.serve.artefact import FILE
 from casebook.serve.latency import Stages
 from casebook.serve.microbatch import MicroBatcher
 from casebook.serve.nearcache import NearDuplicateCache, perceptual_hash
-from casebook.serve.replica import _end_with_parent
-from casebook.serve.run import Service, _start, _wait, uvicorn_server
-from casebook.serve.service import _Admission, _Metrics, _readable
+from casebook.serve.replica import end_with_parent
+from casebook.serve.run import Service, start_process, uvicorn_server
+from casebook.serve.service import Admission, Metrics, readable
 
 __all__ = [
     "SearchAnswer", "SearchEngine", "SearchRequest", "VersionMismatch", "body_of", "read_engine", "search_app",
@@ -233,7 +233,7 @@ def search_app(
     cache: NearDuplicateCache[list[int]] | None = None
     if validate.positive_int("cache_size", cache_size, least=0):
         cache = NearDuplicateCache(cache_size, radius=cache_radius)
-    metrics = _Metrics()
+    metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -241,7 +241,7 @@ def search_app(
         batcher.close()
 
     app = FastAPI(title="Search by image", version=engine.encoder, lifespan=lifespan)
-    app.add_middleware(_Admission, limit=limit, metrics=metrics)
+    app.add_middleware(Admission, limit=limit, metrics=metrics)
 
     def answer(ids: Sequence[int], reason: Reason | None, stages: Stages, arrived: float) -> SearchAnswer:
         ms = {**stages.ms, "total": 1000 * (time.perf_counter() - arrived)}
@@ -293,7 +293,7 @@ def search_app(
     async def invalid(http: Request, error: RequestValidationError) -> Response:
         metrics.requests.labels("invalid").inc()
         # Without the input: an image is no text to repeat to whoever sent it.
-        return JSONResponse({"error": _readable([{**one, "input": "..."} for one in error.errors()])}, 422)
+        return JSONResponse({"error": readable([{**one, "input": "..."} for one in error.errors()])}, 422)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -341,9 +341,7 @@ def start_search(
     command = [sys.executable, "-m", "casebook.serve.imagesearch"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    with contextlib.ExitStack() as stack:
-        service, process, errors = _start(command, stack)
-        _wait(service, process, errors)
+    with start_process(command) as service:
         yield service
 
 
@@ -357,7 +355,7 @@ def main() -> None:
     for name in ("most", "cache-size", "cache-radius", "max-in-flight"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = vars(parser.parse_args())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     listener = options.pop("fd")
     try:
         app = search_app(read_engine(options.pop("artefact")), **options)

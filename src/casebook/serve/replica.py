@@ -10,6 +10,8 @@ import socket
 import threading
 from pathlib import Path
 
+__all__ = ["end_with_parent", "main"]
+
 
 def main() -> None:
     """Serves an artefact on an inherited socket until told to stop, or until whoever started it is gone."""
@@ -22,7 +24,7 @@ def main() -> None:
     parser.add_argument("--max-in-flight", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     options = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
     from casebook.serve.artefact import read_artefact
     from casebook.serve.run import uvicorn_server
@@ -41,8 +43,11 @@ def main() -> None:
     uvicorn_server(app).run(sockets=[socket.socket(fileno=options.fd)])
 
 
-def _end_with_parent() -> None:
-    """Standard input is a pipe that the parent holds open: its end is the parent's end, however that came."""
+def end_with_parent() -> None:
+    """Ends this process when whoever started it is gone; for a thread of its own.
+
+    Standard input is a pipe that the parent holds open: its end is the parent's end, however that came.
+    """
     # Not through sys.stdin, whose lock a waiting thread would hold while the interpreter shuts down.
     while os.read(0, 1024):
         pass

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-__all__ = ["Service", "run_in_thread", "start_replicas", "uvicorn_server"]
+__all__ = ["Service", "run_in_thread", "start_process", "start_replicas", "uvicorn_server"]
 
 START_S = 60.0  # importing the libraries of a model on a busy machine
 STOP_S = 5.0  # for requests that are in flight
@@ -152,6 +152,26 @@ def start_replicas(
         for service, process, errors in started:
             _wait(service, process, errors)
         yield [service for service, _, _ in started]
+
+
+@contextlib.contextmanager
+def start_process(command: list[str]) -> Iterator[Service]:
+    """Serves from a process of its own for as long as the ``with`` block lasts.
+
+    Args:
+        command: of a program that takes a listening socket by ``--fd``, answers ``GET /healthz``, and watches its
+            standard input as :func:`casebook.serve.replica.end_with_parent` does.
+
+    Yields:
+        The service, answering.
+
+    Raises:
+        RuntimeError: it did not start; the message ends with the last lines that it wrote.
+    """
+    with contextlib.ExitStack() as stack:
+        service, process, errors = _start(command, stack)
+        _wait(service, process, errors)
+        yield service
 
 
 def _start(command: list[str], stack: contextlib.ExitStack) -> tuple[Service, subprocess.Popen[bytes], IO[bytes]]:

@@ -28,7 +28,10 @@ from casebook.serve.breaker import CircuitBreaker
 from casebook.serve.latency import Stages
 from casebook.serve.store import Store, StoreUnavailable
 
-__all__ = ["MAX_CANDIDATES", "ScoreRequest", "ScoreResponse", "Scorer", "empty_scorer", "scoring_app"]
+__all__ = [
+    "MAX_CANDIDATES", "Admission", "Id", "Metrics", "Pool", "ScoreRequest", "ScoreResponse", "Scorer", "Value",
+    "empty_scorer", "readable", "scoring_app",
+]  # fmt: skip
 
 MAX_CANDIDATES = 500
 MAX_BODY_BYTES = 64 * 1024
@@ -109,8 +112,17 @@ class _FallbackFailed(Exception):
     """The last resort of a request failed."""
 
 
-class _Metrics:
-    """What the service counts, in a registry of its own: several apps can live in one process."""
+class Metrics:
+    """What a service counts, in a registry of its own: several apps can live in one process.
+
+    Attributes:
+        registry: what ``/metrics`` shows.
+        requests: by outcome, such as ``ok``, ``degraded``, ``shed``, ``invalid``.
+        unknown: keys that the store does not have.
+        in_flight: requests admitted and not answered.
+        peak: the most that were ever in flight.
+        stages: seconds by stage.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -130,14 +142,20 @@ Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
-class _Admission:
+class Admission:
     """Lets a bounded number of scoring requests in and sheds the rest before their body is read.
 
     A queue that may grow turns an overload into a latency that nobody waits for; a refusal in a millisecond lets the
-    caller try another replica. Health and metrics are never shed.
+    caller try another replica. Health and metrics are never shed. A request that is let in finds the moment of its
+    admission, by ``time.perf_counter``, in ``scope["casebook.arrived"]``.
+
+    Args:
+        app: the application behind it: this is a middleware.
+        limit: requests in flight at once.
+        metrics: where it counts.
     """
 
-    def __init__(self, app: App, *, limit: int, metrics: _Metrics) -> None:
+    def __init__(self, app: App, *, limit: int, metrics: Metrics) -> None:
         self._app = app
         self._limit = limit
         self._metrics = metrics
@@ -201,15 +219,20 @@ async def _refuse(refusal: Response, scope: Scope, receive: Any, send: Any) -> N
     await send({"type": "http.response.body", "body": b""})
 
 
-class _Pool:
+class Pool:
     """Threads for the model. Work waits in the event loop, where a deadline can withdraw it, never in the pool's own
-    queue: a model that hangs then holds its threads and nothing else."""
+    queue: a model that hangs then holds its threads and nothing else.
+
+    Args:
+        workers: how many threads.
+    """
 
     def __init__(self, workers: int) -> None:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="score")
         self._free = asyncio.Semaphore(workers)
 
     async def run(self, work: Callable[[], Any]) -> Any:
+        """What the work returns or raises, once a thread was free for it."""
         await self._free.acquire()
         loop = asyncio.get_running_loop()
         future = self._threads.submit(work)
@@ -218,11 +241,16 @@ class _Pool:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
+        """Ends the threads, when what they work on is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _readable(errors: Any) -> str:
-    """``candidates.0: Input should be a valid integer, got 'x'``, one clause per error."""
+def readable(errors: Any) -> str:
+    """The errors of a request's validation as a sentence: ``candidates.0: Input should be a valid integer, got 'x'``.
+
+    Args:
+        errors: as ``RequestValidationError.errors()`` lists them; one clause each, five at most.
+    """
     clauses = []
     for error in errors[:5]:
         where = ".".join(str(part) for part in error["loc"][1:]) or "body"
@@ -264,9 +292,9 @@ def scoring_app(
     """
     deadline_s = validate.number("deadline_ms", deadline_ms, above=0) / 1000
     limit = validate.positive_int("max_in_flight", max_in_flight)
-    pool = _Pool(validate.positive_int("workers", workers))
+    pool = Pool(validate.positive_int("workers", workers))
     breaker = CircuitBreaker(retry_s=retry_store_s)
-    metrics = _Metrics()
+    metrics = Metrics()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -274,7 +302,7 @@ def scoring_app(
         pool.close()
 
     app = FastAPI(title="Scoring service", version=version, lifespan=lifespan)
-    app.add_middleware(_Admission, limit=limit, metrics=metrics)
+    app.add_middleware(Admission, limit=limit, metrics=metrics)
 
     def fetch(keys: list[str]) -> list[Vector | None] | None:
         """The store's vectors, or None when it is not there to be asked."""
@@ -347,7 +375,7 @@ def scoring_app(
     @app.exception_handler(RequestValidationError)
     async def invalid(http: Request, error: RequestValidationError) -> Response:
         metrics.requests.labels("invalid").inc()
-        return JSONResponse({"error": _readable(error.errors())}, 422)
+        return JSONResponse({"error": readable(error.errors())}, 422)
 
     @app.exception_handler(_FallbackFailed)
     async def failed(http: Request, error: _FallbackFailed) -> Response:

@@ -34,9 +34,9 @@ from casebook import validate
 from casebook.serve.artefact import FILE
 from casebook.serve.breaker import CircuitBreaker
 from casebook.serve.latency import Stages
-from casebook.serve.replica import _end_with_parent
-from casebook.serve.run import Service, _start, _wait, uvicorn_server
-from casebook.serve.service import Id, Value, _Admission, _Metrics, _Pool, _readable
+from casebook.serve.replica import end_with_parent
+from casebook.serve.run import Service, start_process, uvicorn_server
+from casebook.serve.service import Admission, Id, Metrics, Pool, Value, readable
 from casebook.serve.store import Store, StoreUnavailable, connect
 
 __all__ = ["SlateAnswer", "SlateEngine", "SlateRequest", "merged", "read_slate", "slate_app", "start_slate"]
@@ -178,7 +178,7 @@ def slate_app(
     threads = validate.positive_int("workers", workers)
     # A pool for each generator: one that hangs holds its own threads and nobody else's.
     pools = {name: ThreadPoolExecutor(threads, thread_name_prefix=name) for name in engine.generators}
-    pool, metrics, breaker = _Pool(threads), _Metrics(), CircuitBreaker(retry_s=retry_store_s)
+    pool, metrics, breaker = Pool(threads), Metrics(), CircuitBreaker(retry_s=retry_store_s)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -188,7 +188,7 @@ def slate_app(
             one.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(title="Pages", version=engine.version, lifespan=lifespan)
-    app.add_middleware(_Admission, limit=limit, metrics=metrics)
+    app.add_middleware(Admission, limit=limit, metrics=metrics)
 
     def fetch(keys: list[str]) -> tuple[list[Array], int, bool]:
         """Vectors of these keys, how many are unknown, and whether the store answered."""
@@ -292,7 +292,7 @@ def slate_app(
     @app.exception_handler(RequestValidationError)
     async def invalid(http: Request, error: RequestValidationError) -> Response:
         metrics.requests.labels("invalid").inc()
-        return JSONResponse({"error": _readable(error.errors())}, 422)
+        return JSONResponse({"error": readable(error.errors())}, 422)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -344,9 +344,7 @@ def start_slate(
         command += [f"--{name}", str(value)]
     if store is not None:
         command += ["--store", store]
-    with contextlib.ExitStack() as stack:
-        service, process, errors = _start(command, stack)
-        _wait(service, process, errors)
+    with start_process(command) as service:
         yield service
 
 
@@ -361,7 +359,7 @@ def main() -> None:
     for name in ("max-in-flight", "workers", "parallel"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = vars(parser.parse_args())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     listener, address, timeout = (options.pop(name) for name in ("fd", "store", "store_timeout_ms"))
     store = connect(address, timeout_s=timeout / 1000) if address else None
     app = slate_app(

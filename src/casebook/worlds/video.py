@@ -3,7 +3,7 @@
 A user opens the site on some device at some hour; the page shows ten videos. In this world
 
 * a click needs a look (lower positions are looked at less) and appeal: taste for what the video is about, bait in its
-  title, a little quality, freshness, and that it was not on the last pages already;
+  title, a little quality, a length that fits device and hour, freshness, and that it was not on the last pages already;
 * how much of it is watched depends on taste, quality, bait (downwards) and on whether the length fits device and hour;
 * satisfaction is what the click was worth to the user afterwards: taste and quality raise it, bait lowers it;
 * tastes shift with age and country, are a person's own beyond that, and drift over the weeks;
@@ -48,6 +48,10 @@ AGES, COUNTRIES = 6, 8
 LABELS = ("click", "minutes", "survey", "survey_time")
 PREFERRED = np.log(np.array([5.0, 9.0, 20.0], dtype=np.float32))  # minutes that suit a phone, a desktop, a television
 SHORT_HOURS, LONG_HOURS = (7, 8, 17, 18), (20, 21, 22, 23)
+# What a length costs that doesn't suit. Minutes favour long videos whatever the moment: with half of these weights, the
+# best page that is blind to device and hour had nearly all the minutes of the best that knows them.
+BEST_FIT, WORST_FIT, MISFIT = 0.4, -3.5, 1.2  # log-odds of watching on; the last for each squared log of the ratio
+FIT_OF_CLICK = 0.5  # of them, how much is known from the page already, which shows the length
 CONCENTRATION = 4.0  # of the watched fraction around its mean: a Beta distribution
 NOVELTY_DAYS = 5.0
 CELLS = 30_000_000  # of a table of sessions by videos: more would not fit into a build's memory
@@ -202,13 +206,14 @@ class Video(World):
         return (raw - np.float32(self._match_scale[0])) / np.float32(self._match_scale[1])
 
     def _fit(self, x: Columns | pd.DataFrame) -> NDArray[np.float32]:
-        """How well the length suits the device and the hour; at most 0.4."""
+        """How well the length suits the device and the hour, in log-odds of watching on."""
         device, hour = np.asarray(x["device"]), np.asarray(x["hour"])
         if (device < 0).any():
             raise ValueError("device has -1: expected the device in use (an outcome's own truth goes by that one)")
         preferred = PREFERRED[device] - 0.5 * np.isin(hour, SHORT_HOURS) + 0.3 * np.isin(hour, LONG_HOURS)
         miss = self._log_length[np.asarray(x["video"])] - preferred
-        return np.float32(self.spec.knobs["context"]) * np.maximum(0.4 - 0.6 * miss**2, -2.5).astype(np.float32)
+        fit = np.maximum(BEST_FIT - MISFIT * miss**2, WORST_FIT)
+        return np.float32(self.spec.knobs["context"]) * fit.astype(np.float32)
 
     def _click_logit(self, match: NDArray, x: Columns | pd.DataFrame) -> NDArray[np.floating]:
         """Log-odds of a click on a video that is looked at."""
@@ -217,7 +222,7 @@ class Video(World):
         novelty = knobs["fresh"] * np.exp(-np.maximum(age, 0) / NOVELTY_DAYS)
         seen = knobs["fatigue"] * np.asarray(x["seen"]) if "seen" in x else 0.0
         appeal = 0.9 * knobs["taste"] * match + 0.8 * knobs["bait"] * self._bait[video] + 0.15 * self._quality[video]
-        return self._click_intercept + appeal + 0.25 * self._fit(x) + novelty - seen
+        return self._click_intercept + appeal + FIT_OF_CLICK * self._fit(x) + novelty - seen
 
     def _watch_logit(self, match: NDArray, x: Columns | pd.DataFrame) -> NDArray[np.floating]:
         """Log-odds of the mean fraction that is watched after a click."""

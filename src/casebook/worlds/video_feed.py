@@ -33,7 +33,7 @@ WATCHED = 0.3  # a click counts as a watch, and enters the history, if this frac
 HISTORY = tuple(f"h{i}" for i in range(20))
 REMEMBERED = 30  # videos of the last pages
 MOST_SESSIONS = 4  # of one user in a day
-CHUNK = 2_000  # sessions that a policy with candidates of its own is asked for at a time
+CHUNK = 500  # sessions that a policy with candidates of its own is asked for at a time
 POPULARITY_DECAY = 0.9  # of the counted clicks, a day
 HOURS = np.array([2, 1, 1, 0, 0, 1, 2, 5, 5, 3, 3, 3, 5, 5, 3, 3, 4, 6, 6, 7, 10, 11, 9, 5], dtype=float)
 _CLOCK = np.r_[0, np.cumsum(HOURS) / HOURS.sum()]
@@ -306,13 +306,14 @@ class Feed:
             for start in range(0, len(mine), size):
                 at = mine[start : start + size]
                 ranked[at] = self._ranked({c: values[at] for c, values in sessions.items()}, label, policy)
-        random = self._draw(sessions, "random", 0.0, 2 * POOL)
-        fine = ~self._dropped(sessions, random)
+        exploring = self._world.uniform(f"{self._stream} explore", sessions["session"]) < self._explore
+        by_chance = {c: values[exploring] for c, values in sessions.items()}
+        random = self._draw(by_chance, "random", 0.0, 2 * POOL)
+        fine = ~self._dropped(by_chance, random)
         first = np.argsort(~fine, axis=1, kind="stable")[:, :SLATE]
         filled = np.take_along_axis(fine, first, axis=1)
-        random = np.where(filled, np.take_along_axis(random, first, axis=1), -1)
-        exploring = self._world.uniform(f"{self._stream} explore", sessions["session"]) < self._explore
-        ids = np.where(exploring[:, None], random, ranked)
+        ids = ranked.copy()
+        ids[exploring] = np.where(filled, np.take_along_axis(random, first, axis=1), -1)
         day = int(sessions["day"][0]) if n else self.state.day
         open_videos = int((self._world._arrays["uploaded"] <= day).sum())
         watched = (self.state.history[sessions["user"]] >= 0).sum(1, keepdims=True)

@@ -183,6 +183,7 @@ class VisualSearch(World):
         self._popularity = zipf_weights(len(split), 0.7, draws)
         self.truth = Truth(look, reach=0.35)
         self._pictures: Images | None = None
+        self._contrasts: NDArray[np.float32] | None = None
 
     def pictures(self, ids: Ids | None = None) -> Images:
         """The catalogue's pictures of these products, of all by default."""
@@ -318,11 +319,18 @@ class VisualSearch(World):
 
     def _chances(self, wanted: Ids, shown: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Probability of a click by place, and of a purchase after the click; shape (n, SLATE) each."""
-        contrast = self.pictures().std(axis=(1, 2, 3), dtype=np.float32)
-        bright = (contrast - contrast.mean()) / contrast.std()
-        appeal = 1.0 - 3.0 * self.truth.distance(wanted, shown) + 0.7 * self.spec.knobs["attraction"] * bright[shown]
+        rich = self._contrast()[shown]
+        appeal = 1.0 - 3.0 * self.truth.distance(wanted, shown) + 0.7 * self.spec.knobs["attraction"] * rich
         look = examination(np.arange(SLATE), 0.7 * self.spec.knobs["position"])
         return look * sigmoid(appeal), self.truth.p_buy(wanted, shown)
+
+    def _contrast(self) -> NDArray[np.float32]:
+        """How rich in contrast each picture is, in deviations from the mean of all."""
+        if self._contrasts is None:
+            parts = np.array_split(self.pictures(), max(1, len(self.products) // 64))
+            contrast = np.concatenate([part.std(axis=(1, 2, 3), dtype=np.float32) for part in parts])
+            self._contrasts = (contrast - contrast.mean()) / contrast.std()
+        return self._contrasts
 
     def _luck(
         self, stream: str, wanted: Ids, shown: Ids, p_click: NDArray[np.float64], p_buy: NDArray[np.float64]
