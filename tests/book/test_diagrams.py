@@ -5,7 +5,7 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-# The suffixes are named because Sphinx keeps its default in one dictionary that an extension of an earlier test changes.
+# The suffixes are named, since Sphinx keeps its default in one dictionary that an earlier test's extension changes.
 CONF = """
 source_suffix = {".md": "markdown"}
 extensions = ["myst_parser", "diagrams", "repairs"]

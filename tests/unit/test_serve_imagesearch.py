@@ -9,8 +9,8 @@ import pytest
 
 from casebook import rng
 from casebook.serve import imagesearch
-from casebook.serve.artefact import write_artefact
-from casebook.serve.imagesearch import SearchEngine, VersionMismatch, body_of, read_engine, search_app, start_search
+from casebook.serve.artefact import read_artefact, write_artefact
+from casebook.serve.imagesearch import SearchEngine, VersionMismatch, body_of, search_app, start_search
 from casebook.serve.load import poisson_load
 from casebook.serve.run import run_in_thread
 
@@ -62,7 +62,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(home):
-    return read_engine(home)
+    return read_artefact(home, SearchEngine)[0]
 
 
 def photo(i):
@@ -187,10 +187,10 @@ def test_overload_is_shed(engine):
 
 def test_only_an_artefact_with_an_engine_is_served(tmp_path):
     with pytest.raises(ValueError, match="made by write_artefact"):
-        read_engine(tmp_path)
+        read_artefact(tmp_path, SearchEngine)
     (tmp_path / "scorer.py").write_text("load = lambda directory: 1\n")
-    with pytest.raises(ValueError, match="expected a SearchEngine"):
-        read_engine(tmp_path)
+    with pytest.raises(ValueError, match=r"expected a casebook.serve.imagesearch.SearchEngine"):
+        read_artefact(tmp_path, SearchEngine)
     with pytest.raises(ValueError, match="made by write_artefact"):
         with start_search(tmp_path / "nowhere"):
             pass

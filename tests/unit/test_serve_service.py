@@ -178,7 +178,7 @@ def test_a_client_in_the_middle_of_a_refused_upload_still_gets_the_answer(client
 
 
 def test_an_endless_refused_upload_is_cut_off(client, monkeypatch):
-    monkeypatch.setattr("casebook.serve.service.DRAIN_BYTES", 100_000)
+    monkeypatch.setattr("casebook.serve.http.DRAIN_BYTES", 100_000)
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as sender:
         sender.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
         with pytest.raises(OSError):
@@ -188,7 +188,7 @@ def test_an_endless_refused_upload_is_cut_off(client, monkeypatch):
 
 
 def test_a_body_that_never_comes_does_not_keep_its_place(store, monkeypatch):
-    monkeypatch.setattr("casebook.serve.service.BODY_S", 0.1)
+    monkeypatch.setattr("casebook.serve.http.BODY_S", 0.1)
     with client_of(DOT, store=store, max_in_flight=1) as client:
         with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as slow:
             slow.sendall(

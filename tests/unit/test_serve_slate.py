@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from casebook import rng
 from casebook.serve import store as stores
-from casebook.serve.artefact import write_artefact
+from casebook.serve.artefact import read_artefact, write_artefact
 from casebook.serve.load import poisson_load
 from casebook.serve.run import run_in_thread
-from casebook.serve.slate import SlateEngine, merged, read_slate, slate_app, start_slate
+from casebook.serve.slate import SlateEngine, merged, slate_app, start_slate
 
 
 def load_numbers(directory: Path) -> SlateEngine:
@@ -49,7 +49,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def engine(home):
-    return read_slate(home)
+    return read_artefact(home, SlateEngine)[0]
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_process_of_its_own(home, filled):
 
 def test_what_is_no_artefact(tmp_path):
     with pytest.raises(ValueError, match="expected one made by write_artefact"):
-        read_slate(tmp_path)
+        read_artefact(tmp_path, SlateEngine)
     with pytest.raises(ValueError, match="expected a directory"), start_slate(tmp_path / "none"):
         pass
 

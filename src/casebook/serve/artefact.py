@@ -1,6 +1,6 @@
-"""An artefact: a directory from which any process can make a scorer.
+"""An artefact: a directory from which any process can make what it serves.
 
-A replica is another process, so a scorer that lives in a notebook's memory can't reach it. What can is files: weights,
+A replica is another process, so a model that lives in a notebook's memory can't reach it. What can is files: weights,
 tables, and the function that reads them, whose source travels along as ``scorer.py``. The model's version is a digest
 of all of them.
 """
@@ -14,20 +14,23 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
+from typing import Any, TypeVar, overload
 
 from casebook.serve.service import Scorer
 
 __all__ = ["read_artefact", "write_artefact"]
 
 FILE = "scorer.py"
+Served = TypeVar("Served")
 
 
-def write_artefact(directory: Path, load: Callable[[Path], Scorer]) -> str:
+def write_artefact(directory: Path, load: Callable[[Path], Any]) -> str:
     """Completes an artefact: adds the source of ``load`` to a directory that has the files which ``load`` reads.
 
     Args:
         directory: existing, with the model's files already in it.
-        load: a function of the directory that returns the scorer. Self-contained: it imports what it uses inside.
+        load: a function of the directory that returns what is served, such as a scorer. Self-contained: it imports
+            what it uses inside.
 
     Returns:
         The version: twelve hexadecimal digits that change with any file.
@@ -50,11 +53,23 @@ def write_artefact(directory: Path, load: Callable[[Path], Scorer]) -> str:
     return _version(directory)
 
 
-def read_artefact(directory: Path) -> tuple[Scorer, str]:
-    """The scorer of an artefact, and its version. An artefact is code: read only your own.
+@overload
+def read_artefact(directory: Path) -> tuple[Scorer, str]: ...
+
+
+@overload
+def read_artefact(directory: Path, expected: type[Served]) -> tuple[Served, str]: ...
+
+
+def read_artefact(directory: Path, expected: type[Any] = Scorer) -> tuple[Any, str]:
+    """What the function of an artefact returns, and the version. An artefact is code: read only your own.
+
+    Args:
+        directory: completed by :func:`write_artefact`.
+        expected: the type that its function must return.
 
     Raises:
-        ValueError: the directory is not an artefact, or its function returns something else than a scorer.
+        ValueError: the directory is not an artefact, or its function returns something else.
     """
     directory = _existing(directory)
     path = directory / FILE
@@ -65,10 +80,12 @@ def read_artefact(directory: Path) -> tuple[Scorer, str]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    scorer = module.load(directory)
-    if not isinstance(scorer, Scorer):
-        raise ValueError(f"load returned a {type(scorer).__name__}: expected a casebook.serve.service.Scorer")
-    return scorer, version
+    served = module.load(directory)
+    if not isinstance(served, expected):
+        raise ValueError(
+            f"load returned a {type(served).__name__}: expected a {expected.__module__}.{expected.__qualname__}"
+        )
+    return served, version
 
 
 def _existing(directory: Path) -> Path:

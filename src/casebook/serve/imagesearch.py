@@ -12,7 +12,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import importlib.util
 import logging
 import socket
 import sys
@@ -25,24 +24,21 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from casebook import validate
-from casebook.serve.artefact import FILE
+from casebook.serve.artefact import read_artefact
+from casebook.serve.http import Admission, Metrics, add_operations
 from casebook.serve.latency import Stages
 from casebook.serve.microbatch import MicroBatcher
 from casebook.serve.nearcache import NearDuplicateCache, perceptual_hash
 from casebook.serve.replica import end_with_parent
 from casebook.serve.run import Service, start_process, uvicorn_server
-from casebook.serve.service import Admission, Metrics, readable
 
 __all__ = [
-    "SearchAnswer", "SearchEngine", "SearchRequest", "VersionMismatch", "body_of", "read_engine", "search_app",
-    "start_search",
+    "SearchAnswer", "SearchEngine", "SearchRequest", "VersionMismatch", "body_of", "search_app", "start_search",
 ]  # fmt: skip
 
 MAX_SIDE = 128
@@ -151,25 +147,6 @@ def body_of(image: Array, **more: Any) -> dict[str, Any]:
         raise ValueError(f"image is {image.dtype} of shape {image.shape}: expected uint8, (height, width, 3)")
     encoded = base64.b64encode(image.tobytes()).decode()
     return {"image": encoded, "height": image.shape[0], "width": image.shape[1], **more}
-
-
-def read_engine(directory: Path) -> SearchEngine:
-    """The engine of an artefact that :func:`casebook.serve.artefact.write_artefact` completed. Read only your own.
-
-    Raises:
-        ValueError: the directory is no artefact, or its function returns something else.
-    """
-    path = Path(directory) / FILE
-    if not path.is_file():
-        raise ValueError(f"directory has no {FILE}: expected one made by write_artefact")
-    spec = importlib.util.spec_from_file_location("casebook_search_artefact", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    engine = module.load(Path(directory))
-    if not isinstance(engine, SearchEngine):
-        raise ValueError(f"load returned a {type(engine).__name__}: expected a SearchEngine")
-    return engine
 
 
 @dataclass(frozen=True)
@@ -289,20 +266,10 @@ def search_app(
             ids = engine.fallback(crop, request.k)
         return answer(ids.tolist(), reason, stages, arrived)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(http: Request, error: RequestValidationError) -> Response:
-        metrics.requests.labels("invalid").inc()
-        # Without the input: an image is no text to repeat to whoever sent it.
-        return JSONResponse({"error": readable([{**one, "input": "..."} for one in error.errors()])}, 422)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
+    def health() -> dict[str, str]:
         return {"status": "ok", "encoder": engine.encoder, "indexed_by": engine.indexed_by}
 
-    @app.get("/metrics")
-    async def prometheus() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
+    add_operations(app, metrics, health, repeat_input=False)
     return app
 
 
@@ -358,7 +325,7 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     listener = options.pop("fd")
     try:
-        app = search_app(read_engine(options.pop("artefact")), **options)
+        app = search_app(read_artefact(options.pop("artefact"), SearchEngine)[0], **options)
     except VersionMismatch as error:
         sys.exit(f"refused: {error}")
     uvicorn_server(app).run(sockets=[socket.socket(fileno=listener)])

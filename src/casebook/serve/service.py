@@ -10,41 +10,31 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
 from casebook import validate
 from casebook.serve.breaker import CircuitBreaker
+from casebook.serve.http import Admission, Id, Metrics, Pool, Value, add_operations
 from casebook.serve.latency import Stages
 from casebook.serve.store import Store, StoreUnavailable
 
-__all__ = [
-    "MAX_CANDIDATES", "Admission", "Id", "Metrics", "Pool", "ScoreRequest", "ScoreResponse", "Scorer", "Value",
-    "empty_scorer", "readable", "scoring_app",
-]  # fmt: skip
+__all__ = ["MAX_CANDIDATES", "ScoreRequest", "ScoreResponse", "Scorer", "empty_scorer", "scoring_app"]
 
 MAX_CANDIDATES = 500
-MAX_BODY_BYTES = 64 * 1024
-BODY_S = 1.0
-DRAIN_BYTES = 1024 * 1024
 
 Reason = Literal["store unavailable", "deadline exceeded", "scoring failed"]
 
 log = logging.getLogger(__name__)
 
 Vector = NDArray[Any]
-Id = Annotated[int, Field(ge=0, lt=2**63)]
-Value = int | float | Annotated[str, Field(max_length=256)]
 
 
 class ScoreRequest(BaseModel):
@@ -110,157 +100,6 @@ def empty_scorer() -> Scorer:
 
 class _FallbackFailed(Exception):
     """The last resort of a request failed."""
-
-
-class Metrics:
-    """What a service counts, in a registry of its own: several apps can live in one process.
-
-    Attributes:
-        registry: what ``/metrics`` shows.
-        requests: by outcome, such as ``ok``, ``degraded``, ``shed``, ``invalid``.
-        unknown: keys that the store does not have.
-        in_flight: requests admitted and not answered.
-        peak: the most that were ever in flight.
-        stages: seconds by stage.
-    """
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter("casebook_requests", "Requests by outcome", ["outcome"], registry=self.registry)
-        self.unknown = Counter("casebook_unknown_keys", "Keys that the store does not have", registry=self.registry)
-        self.in_flight = Gauge("casebook_in_flight", "Requests admitted and not answered", registry=self.registry)
-        self.peak = Gauge(
-            "casebook_in_flight_peak", "The most requests that were ever in flight", registry=self.registry
-        )
-        self.stages = Histogram(
-            "casebook_stage_seconds", "Seconds by stage", ["stage"], registry=self.registry,
-            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
-        )  # fmt: skip
-
-
-Scope = MutableMapping[str, Any]
-App = Callable[[Scope, Any, Any], Awaitable[None]]
-
-
-class Admission:
-    """Lets a bounded number of scoring requests in and sheds the rest before their body is read.
-
-    A queue that may grow turns an overload into a latency that nobody waits for; a refusal in a millisecond lets the
-    caller try another replica. Health and metrics are never shed. A request that is let in finds the moment of its
-    admission, by ``time.perf_counter``, in ``scope["casebook.arrived"]``.
-
-    Args:
-        app: the application behind it: this is a middleware.
-        limit: requests in flight at once.
-        metrics: where it counts.
-    """
-
-    def __init__(self, app: App, *, limit: int, metrics: Metrics) -> None:
-        self._app = app
-        self._limit = limit
-        self._metrics = metrics
-        self._in_flight = 0
-        self._peak = 0
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != "/score":
-            return await self._app(scope, receive, send)
-        scope["casebook.arrived"] = time.perf_counter()
-        if refusal := self._refusal(dict(scope["headers"])):
-            return await _refuse(refusal, scope, receive, send)
-        self._in_flight += 1
-        self._peak = max(self._peak, self._in_flight)
-        self._metrics.in_flight.set(self._in_flight)
-        self._metrics.peak.set(self._peak)
-
-        async def receive_soon() -> Any:
-            # A client that never sends the body it announced would hold its place for ever. This makes it a 400.
-            async with asyncio.timeout(BODY_S):
-                return await receive()
-
-        try:
-            await self._app(scope, receive_soon, send)
-        finally:
-            self._in_flight -= 1
-            self._metrics.in_flight.set(self._in_flight)
-
-    def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
-        if self._in_flight >= self._limit:
-            self._metrics.requests.labels("shed").inc()
-            error = f"overloaded: {self._in_flight} requests in flight, {self._limit} allowed"
-            return JSONResponse({"error": error}, 503, {"Retry-After": "1"})
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) <= MAX_BODY_BYTES:
-            return None
-        # The body is not read to its end, so the connection can't carry another request.
-        self._metrics.requests.labels("invalid").inc()
-        error = f"Content-Length is {length.decode('latin-1') or 'absent'}: expected at most {MAX_BODY_BYTES} bytes"
-        return JSONResponse({"error": error}, 413, {"Connection": "close"})
-
-
-async def _refuse(refusal: Response, scope: Scope, receive: Any, send: Any) -> None:
-    """Answer at once, then take what the client is still sending off the wire, within bounds.
-
-    Closing on unread bytes resets the connection, and a client in the middle of its upload would never see the answer.
-    """
-
-    async def send_and_hold(message: Any) -> None:
-        if message["type"] == "http.response.body":
-            message = {**message, "more_body": True}
-        await send(message)
-
-    await refusal(scope, receive, send_and_hold)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BODY_S):
-            taken, message = 0, {"more_body": True}
-            while message.get("more_body") and taken < DRAIN_BYTES:
-                message = await receive()
-                taken += len(message.get("body", b""))
-    await send({"type": "http.response.body", "body": b""})
-
-
-class Pool:
-    """Threads for the model. Work waits in the event loop, where a deadline can withdraw it, never in the pool's own
-    queue: a model that hangs then holds its threads and nothing else.
-
-    Args:
-        workers: how many threads.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="score")
-        self._free = asyncio.Semaphore(workers)
-
-    async def run(self, work: Callable[[], Any]) -> Any:
-        """What the work returns or raises, once a thread was free for it."""
-        await self._free.acquire()
-        loop = asyncio.get_running_loop()
-        future = self._threads.submit(work)
-        # Freed when the thread is, which may be long after the request was answered without it.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._free.release))
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Ends the threads, when what they work on is done."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def readable(errors: Any) -> str:
-    """The errors of a request's validation as a sentence: ``candidates.0: Input should be a valid integer, got 'x'``.
-
-    Args:
-        errors: as ``RequestValidationError.errors()`` lists them; one clause each, five at most.
-    """
-    clauses = []
-    for error in errors[:5]:
-        where = ".".join(str(part) for part in error["loc"][1:]) or "body"
-        if error["type"] == "json_invalid":
-            clauses.append(f"body is not JSON: {error.get('ctx', {}).get('error', error['msg'])} at character {where}")
-        elif error["type"] in ("missing", "extra_forbidden"):
-            clauses.append(f"{where}: {error['msg']}")
-        else:
-            clauses.append(f"{where}: {error['msg']}, got {error['input']!r:.60}")
-    return "; ".join(clauses + [f"and {len(errors) - 5} more"] * (len(errors) > 5))
 
 
 def scoring_app(
@@ -372,26 +211,17 @@ def scoring_app(
             scores=scores, degraded=reason is not None, reason=reason, unknown=unknown, version=version, ms=ms
         )  # fmt: skip
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(http: Request, error: RequestValidationError) -> Response:
-        metrics.requests.labels("invalid").inc()
-        return JSONResponse({"error": readable(error.errors())}, 422)
-
     @app.exception_handler(_FallbackFailed)
     async def failed(http: Request, error: _FallbackFailed) -> Response:
         # Handled here, not by the framework's last resort: that one drops the connection, and with it the next request.
         metrics.requests.labels("error").inc()
         return JSONResponse({"error": "neither the model nor the fallback has an answer"}, 500)
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Alive; a store that is down degrades the answers but is no reason to take the replica away."""
+    def health() -> dict[str, str]:
+        # A store that is down degrades the answers but is no reason to take the replica away.
         return {"status": "ok" if breaker.state == "closed" else "degraded", "store": breaker.state, "version": version}
 
-    @app.get("/metrics")
-    async def prometheus() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
+    add_operations(app, metrics, health)
     return app
 
 

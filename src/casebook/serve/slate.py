@@ -10,7 +10,6 @@ replica, in a process of its own; :func:`start_slate` starts it.
 import argparse
 import asyncio
 import contextlib
-import importlib.util
 import logging
 import socket
 import sys
@@ -23,23 +22,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request
 from numpy.typing import NDArray
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
 from casebook import validate
-from casebook.serve.artefact import FILE
+from casebook.serve.artefact import read_artefact
 from casebook.serve.breaker import CircuitBreaker
+from casebook.serve.http import Admission, Id, Metrics, Pool, Value, add_operations
 from casebook.serve.latency import Stages
 from casebook.serve.replica import end_with_parent
 from casebook.serve.run import Service, start_process, uvicorn_server
-from casebook.serve.service import Admission, Id, Metrics, Pool, Value, readable
 from casebook.serve.store import Store, StoreUnavailable, connect
 
-__all__ = ["SlateAnswer", "SlateEngine", "SlateRequest", "merged", "read_slate", "slate_app", "start_slate"]
+__all__ = ["SlateAnswer", "SlateEngine", "SlateRequest", "merged", "slate_app", "start_slate"]
 
 MAX_CANDIDATES = 2_000
 
@@ -120,25 +116,6 @@ def merged(lists: Sequence[Array], most: int) -> Array:
     ids = np.concatenate(kept)[np.argsort(place, kind="stable")]
     _, first = np.unique(ids, return_index=True)
     return ids[np.sort(first)][:most]
-
-
-def read_slate(directory: Path) -> SlateEngine:
-    """The engine of an artefact. An artefact is code: read only your own.
-
-    Raises:
-        ValueError: the directory is not an artefact, or its function returns something else than an engine.
-    """
-    path = Path(directory) / FILE
-    if not path.is_file():
-        raise ValueError(f"directory has no {FILE}: expected one made by write_artefact")
-    spec = importlib.util.spec_from_file_location("casebook_slate_artefact", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    engine = module.load(Path(directory))
-    if not isinstance(engine, SlateEngine):
-        raise ValueError(f"load returned a {type(engine).__name__}: expected a casebook.serve.slate.SlateEngine")
-    return engine
 
 
 def slate_app(
@@ -289,19 +266,10 @@ def slate_app(
             version=engine.version, ms=ms,
         )  # fmt: skip
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(http: Request, error: RequestValidationError) -> Response:
-        metrics.requests.labels("invalid").inc()
-        return JSONResponse({"error": readable(error.errors())}, 422)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
+    def health() -> dict[str, str]:
         return {"status": "ok" if breaker.state == "closed" else "degraded", "version": engine.version}
 
-    @app.get("/metrics")
-    async def prometheus() -> Response:
-        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
+    add_operations(app, metrics, health)
     return app
 
 
@@ -362,9 +330,8 @@ def main() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     listener, address, timeout = (options.pop(name) for name in ("fd", "store", "store_timeout_ms"))
     store = connect(address, timeout_s=timeout / 1000) if address else None
-    app = slate_app(
-        read_slate(options.pop("artefact")), store=store, **options | {"parallel": bool(options["parallel"])}
-    )
+    engine, _ = read_artefact(options.pop("artefact"), SlateEngine)
+    app = slate_app(engine, store=store, **options | {"parallel": bool(options["parallel"])})
     uvicorn_server(app).run(sockets=[socket.socket(fileno=listener)])
 
 
