@@ -52,10 +52,25 @@ def test_lists_without_relevance_are_left_out():
 
 
 @given(st.integers(2, 20))
-def test_ties_count_against_the_model(n):
+def test_a_constant_score_earns_what_a_random_order_does(n):
     relevance, groups = [1] + [0] * (n - 1), [0] * n
-    assert mrr(relevance, np.zeros(n), groups) == 1 / n
-    assert recall_at_k(relevance, np.zeros(n), groups, k=n - 1) == 0
+    assert mrr(relevance, np.zeros(n), groups) == pytest.approx(np.mean(1 / np.arange(1, n + 1)))
+    assert recall_at_k(relevance, np.zeros(n), groups, k=n - 1) == pytest.approx((n - 1) / n)
+
+
+@pytest.mark.parametrize("k", [1, 3, 12])
+def test_ties_in_ndcg_match_scikit_learn(k):
+    relevance, score = lists("ties", graded=True)
+    score = np.round(score)
+    assert ndcg(*flat(relevance, score), k=k) == pytest.approx(ndcg_score(relevance, score, k=k))
+
+
+@pytest.mark.parametrize("metric", [mrr, lambda *a: recall_at_k(*a, k=3)])
+def test_ties_are_the_mean_over_their_orders(metric):
+    relevance, score = lists("orders", n=6)
+    rough, luck = np.round(score), stream("test_ranking", "luck", seed=0)
+    orders = [metric(*flat(relevance, rough + 1e-6 * luck.standard_normal(score.shape))) for _ in range(4_000)]
+    assert metric(*flat(relevance, rough)) == pytest.approx(np.mean(orders), abs=5 * np.std(orders) / 4_000**0.5)
 
 
 @pytest.mark.parametrize("metric", [ndcg, mrr, lambda *a: recall_at_k(*a, k=3)])

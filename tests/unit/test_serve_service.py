@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from casebook import rng
 from casebook.serve.artefact import read_artefact, write_artefact
 from casebook.serve.load import poisson_load
-from casebook.serve.run import run_in_thread, start_replicas
+from casebook.serve.run import _listen, run_in_thread, start_replicas
 from casebook.serve.service import Scorer, ScoreRequest, empty_scorer, scoring_app
 from casebook.serve.store import StoreUnavailable, open_store
 
@@ -175,6 +175,12 @@ def test_a_client_in_the_middle_of_a_refused_upload_still_gets_the_answer(client
         answer = b"".join(iter(lambda: sender.recv(4096), b"")).decode()
     assert " 413 " in answer.splitlines()[0]
     assert ask(client, 3)["scores"] == [3.0]
+
+
+def test_small_answers_are_sent_at_once():
+    listener, _ = _listen()
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP, "else asyncio leaves Nagle's algorithm on"
 
 
 def test_an_endless_refused_upload_is_cut_off(client, monkeypatch):

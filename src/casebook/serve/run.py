@@ -70,7 +70,9 @@ def uvicorn_server(app: "FastAPI") -> "uvicorn.Server":
 
 def _listen() -> tuple[socket.socket, str]:
     """A listening socket on a port of the kernel's choice, on this machine alone, and its URL."""
-    listener = socket.socket()
+    # The protocol is named, since asyncio turns Nagle's algorithm off only where it reads TCP. Left on, the algorithm
+    # holds each small answer back until the client's delayed acknowledgement, some 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(1024)
     return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
