@@ -36,6 +36,19 @@ def test_each_fault_is_seen_and_a_sound_page_passes(tmp_path):
     assert "phone" in wide and "desktop" not in wide
 
 
+def test_what_all_pages_share_is_looked_at_once_in_every_window(tmp_path):
+    frame = '<div class="bd-header"><button></button><p style="color: #ccc; background: #fff">pale</p></div>'
+    pages = [tmp_path / f"{name}.html" for name in "abcd"]
+    for page in pages:
+        page.write_text(SOUND.replace("<main>", f"{frame}<main>"))
+    found = axe.complaints(tmp_path, pages)
+    first = [page.name for page in pages[: axe.BROWSERS]]
+    for fault in ("button-name", "color-contrast"):
+        seen = [line for line in found if f": {fault}" in line]
+        assert [line.split()[0] for line in seen] == first, (fault, found)
+        assert all(str(window) in line for line in seen for window in axe.WINDOWS), seen
+
+
 def test_an_allowance_hides_its_fault_and_is_missed_when_not_needed(tmp_path, monkeypatch):
     (tmp_path / "index.html").write_text(SOUND.replace("</main>", "<button></button></main>"))
     (tmp_path / "search.html").write_text(SOUND)
