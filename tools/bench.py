@@ -92,13 +92,17 @@ def empty_service() -> Table:
 
 
 def timings(notebook: object, build: str) -> Iterator[Table]:
-    """The columns of a build's tables that hold timings, next to the first column, which says of what."""
+    """The numbers in a build's tables that differ from run to run, timings; the first column says of what."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
             record = output.get("metadata", {}).get("casebook", {})
             if record.get("type") != "table" or not record["volatile"]:
                 continue
-            shown = [i for i, c in enumerate(record["columns"]) if i == 0 or c in record["volatile"]]
+            columns = enumerate(record["columns"])
+            shown = [i for i, c in columns if c in record["volatile"] and not isinstance(record["rows"][0][i], str)]
+            if not shown:
+                continue  # volatile, and no timing: a digest
+            shown.insert(0, 0)
             rows = [[text(row[i], record["formats"][i]) for i in shown] for row in record["rows"]]
             yield f"{record['caption']} ({build})", [record["columns"][i] for i in shown], rows
 
