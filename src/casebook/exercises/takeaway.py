@@ -33,6 +33,7 @@ NAMES = tuple(EVIDENCE)
 ONSET, DAYS = 21, 24
 HISTORY = ["seen", "user_sessions", "user_orders_here", "user_clicks_of_cuisine", "user_orders_of_cuisine"]
 TOWNS, USERS = 4, 1_600
+MISSED = 150  # orders of a cuisine in two weeks, from which on three days without any say something
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,19 @@ def _served(rows: pd.DataFrame, fault: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=12)
 def _made(fault: str, stream: str, seed: int) -> Case:
+    """A log with the fault, of a company in which it can be found: nobody misses a cuisine that hardly sells."""
+    for company in range(seed, seed + 20 * 10_000, 10_000):
+        world, frame = _logged(fault, stream, company)
+        late = frame["day"] >= ONSET
+        before = frame[(frame["day"] >= ONSET - 14) & ~late].reset_index(drop=True)
+        sold = before.loc[before["cuisine"] == world.outage_cuisine, "order"].sum()
+        if fault != "kitchens closed" or sold >= MISSED:
+            return Case(before, frame[late].reset_index(drop=True))
+    raise RuntimeError(f"seed is {seed}: no company in twenty sells enough of the cuisine that closes")
+
+
+def _logged(fault: str, stream: str, seed: int) -> tuple[Takeaway, pd.DataFrame]:
+    """A company and what its feed logged, with the fault from its onset on."""
     knobs = {"kitchens closed": "kitchen_outage_day", "prices in cents": "price_bug_day"}
     knobs["ratings stale"] = "stale_rating_day"
     incident: dict[str, Any] = {knobs[fault]: ONSET} if fault in knobs else {}
@@ -133,10 +147,10 @@ def _made(fault: str, stream: str, seed: int) -> Case:
     run = world.rollout(policy, range(DAYS), explore=0.1, features=True, stream=stream)
     frame = _served(run.frame.drop(columns="arm"), fault)
     frame["score"] = _score(frame)
-    late = frame["day"] >= ONSET
     if fault == "clicks not logged":
+        late = frame["day"] >= ONSET
         frame["click"] = frame["click"].mask(late & (frame["device"] == 1), 0)
-    return Case(frame[(frame["day"] >= ONSET - 14) & ~late].reset_index(drop=True), frame[late].reset_index(drop=True))
+    return world, frame
 
 
 def _copied(log: Case) -> Case:
